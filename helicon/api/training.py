@@ -5,10 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from helicon.api.arguments import AnyPath, as_path
+from helicon.api.arguments import AnyPath, Data, as_path
 from helicon.cli.errors import CommandError
 from helicon.commands.demo import run_demo
 from helicon.commands.fit import quiet
@@ -16,6 +17,8 @@ from helicon.formats.arguments import checked
 from helicon.formats.progress import Progress, log, progress_to
 from helicon.plugins.loading import load_plugins
 from helicon.plugins.options import as_options
+from helicon.sources.places import as_place
+from helicon.sources.spool import spooled
 from helicon.training.plan import TrainingPlan
 from helicon.training.process_state import process_state_kept
 from helicon.training.resuming import repeated_config, resumed_config
@@ -25,14 +28,14 @@ from helicon.training.runs.trust import check_next
 from helicon.training.settings.mixed_paths import with_sources
 from helicon.training.settings.request import TrainRequest
 from helicon.training.settings.sizes import layouts_task
-from helicon.training.stages import attach_upsampler, chain_stages, make_request, plan_stage, stages
+from helicon.training.stages import attach_upsampler, chain_stages, make_request, plan_stage, slots_asked, stages
 from helicon.training.trainer import Callback
 from helicon.training.usage_errors import locating_options
 
 
 @checked
 def train(
-    folder: AnyPath,
+    folder: Data,
     task: str | None = None,
     *,
     layout: str | Iterable[str] = (),
@@ -59,7 +62,11 @@ def train(
     stay, by which glibc keeps freed memory for reuse.
 
     Args:
-        folder: folder of files, searched recursively.
+        folder: folder of files, searched recursively; a place that is elsewhere, such as
+            `https://HOST/train-{000..015}.tar`, `s3://BUCKET/FOLDER` or `hf:USER/DATASET`, which is brought to the
+            cache; or an iterable of media, such as texts, pictures of PIL, `Sound`s, `Score`s or paths, which are
+            written there. Of several media an example is a tuple in order of the layout, or a dict of slot -> medium,
+            with `label`.
         task: preset such as `music` (the default) or `text-to-image`, config file, or layout such as `text[32] music`,
             whose slots may be those of a plugin's modality. `image-codec` and `audio-codec` train a codec, whose run is
             a tokenizer of other trainings: `options=["--data.tokenizer", str(codec)]`.
@@ -98,12 +105,15 @@ def train(
     load_plugins(plugins)
     with progress_to(progress), process_state_kept():
         quiet()
-        path, words = with_sources(words, os.fspath(folder))
+        in_memory = not isinstance(folder, str | os.PathLike)
+        path, words = with_sources(words, None if in_memory else os.fspath(folder))
         request = make_request(
-            task, Path(path or folder), words, size=size, minutes=minutes, steps=steps, name=name, runs=as_path(runs),
+            task, as_place(path or ""), words, size=size, minutes=minutes, steps=steps, name=name, runs=as_path(runs),
             init_from=as_path(init_from), manifest=as_path(manifest), seed=seed, levels=levels,
             upsampler_of=as_path(upsampler_of),
         )  # fmt: skip
+        if in_memory:
+            request = replace(request, path=spooled(folder, *slots_asked(request)))
         with locating_options(task, words=words):
             trainings = stages(request)
         return _train_stages(chain_stages(trainings), words, callbacks)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from helicon.api.arguments import AnyPath, Device, Model, Numbers, as_path
+from helicon.api.arguments import AnyPath, Data, Device, Model, Numbers, as_path, place_of
 from helicon.api.models import open_model
 from helicon.api.results import Lines, Results
 from helicon.bundle.bundle import Bundle
@@ -30,6 +30,7 @@ from helicon.generation.request import Request
 from helicon.generation.runtime import RuntimeConfig, choose_device
 from helicon.plugins.loading import load_plugins
 from helicon.sampling import SamplingOptions
+from helicon.sources.local import local_file
 from helicon.vqvae.storage import CodecBundle, find_codec
 
 
@@ -80,8 +81,8 @@ def sample(
     load_plugins(plugins)
     sampling = {name: conditions.pop(name) for name in SamplingOptions.names() if name in conditions}
     request = Request(
-        count=count, seed=seed, conditions=conditions, to=to, prime=as_path(prime), keep=keep, seconds=seconds,
-        tokens=tokens, **sampling,
+        count=count, seed=seed, conditions=conditions, to=to, prime=None if prime is None else local_file(prime),
+        keep=keep, seconds=seconds, tokens=tokens, **sampling,
     )  # fmt: skip
     with progress_to(progress), TemporaryDirectory() as levels:
         if isinstance(model, str | os.PathLike) and not find_codec(Path(model)):
@@ -93,7 +94,7 @@ def sample(
 @checked
 def evaluate(
     model: Model,
-    folder: AnyPath,
+    folder: Data,
     *,
     manifest: AnyPath | None = None,
     validation: bool = False,
@@ -110,7 +111,7 @@ def evaluate(
 
     Args:
         model: `Bundle`, or the folder of a run or bundle.
-        folder: folder of files, searched recursively.
+        folder: folder of files, searched recursively; place that is elsewhere; or media in memory, as in `train`.
         manifest: CSV or JSONL file that lists the files, or COCO JSON, instead of a search.
         validation: measure only the validation part of a training on the folder.
         val_split: share of the validation part; the files that the model was not trained on unless set.
@@ -130,8 +131,9 @@ def evaluate(
         ValueError: nothing to measure, or an option without effect.
     """
     with progress_to(progress):
+        bundle = open_model(model, device, dtype, plugins)
         return measure(
-            open_model(model, device, dtype, plugins), Path(folder), manifest=as_path(manifest), validation=validation,
+            bundle, place_of(folder, bundle.schema.layouts), manifest=as_path(manifest), validation=validation,
             val_split=val_split, controllability=controllability, seconds=seconds, seed=seed,
         )  # fmt: skip
 
@@ -139,7 +141,7 @@ def evaluate(
 @checked
 def features(
     model: Model,
-    folder: AnyPath,
+    folder: Data,
     layer: int | Iterable[int] | None = None,
     *,
     to: str | None = None,
@@ -153,7 +155,7 @@ def features(
 
     Args:
         model: `Bundle`, or the folder of a run or bundle.
-        folder: folder of files, searched recursively.
+        folder: folder of files, searched recursively; place that is elsewhere; or media in memory, as in `train`.
         layer: one index or several; 0 is the embeddings, the number of layers the output. All layers unless set.
         to: name of the target slot, where the model generates several.
         manifest: CSV or JSONL file that lists the files, or COCO JSON, instead of a search.
@@ -171,8 +173,9 @@ def features(
     """
     layers = [layer] if isinstance(layer, int) else None if layer is None else [*layer]
     with progress_to(progress):
+        bundle = open_model(model, device, plugins=plugins)
         return folder_features(
-            open_model(model, device, plugins=plugins), Path(folder), layers, to=to, manifest=as_path(manifest),
+            bundle, place_of(folder, bundle.schema.layouts), layers, to=to, manifest=as_path(manifest),
             batch=batch,
         )  # fmt: skip
 
@@ -201,7 +204,7 @@ def classify(
     """
     with progress_to(progress):
         return Results(
-            classify_files(open_model(model, device, plugins=plugins), [Path(file) for file in files], batch, top)
+            classify_files(open_model(model, device, plugins=plugins), [local_file(file) for file in files], batch, top)
         )
 
 
@@ -256,7 +259,7 @@ def tokenize(
     """
     load_plugins(plugins)
     model = None if run is None else open_model(run, "cpu")
-    printed = [tokens_of(Path(file), model, ids) for file in files]
+    printed = [tokens_of(local_file(file), model, ids) for file in files]
     return Lines([line for tokens in printed for line in tokens.lines], [tokens.report.counts for tokens in printed])
 
 

@@ -55,7 +55,7 @@ def train_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `helicon train` to a parser."""
     add = parser.add_argument
     add("task", nargs="?", help="music, text, image, audio, image-codec, audio-codec, text-to-image, text-to-audio ...")
-    add("path", nargs="?", help="folder of files, searched recursively")
+    add("path", nargs="?", help="folder of files, searched recursively; or a URL, or hf:USER/DATASET")
     add("--minutes", type=float, help="training time, over which the learning rate falls (default: 10)")
     add("--size", default="auto", help="auto, tiny, small, medium, large or any shape preset (default: auto)")
     add("--from", dest="init_from", metavar="BUNDLE", help="fine-tune this run or bundle")

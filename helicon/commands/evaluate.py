@@ -14,6 +14,7 @@ from helicon.evaluation.measure import evaluate as measure
 from helicon.formats.printable import print_text
 from helicon.formats.quantities import quantity
 from helicon.generation.runtime import RuntimeConfig, choose_device, naming_model
+from helicon.sources.places import as_place
 
 
 def evaluate(args: Namespace) -> int:
@@ -22,7 +23,7 @@ def evaluate(args: Namespace) -> int:
     bundle = RuntimeConfig(choose_device(args.device, args.dtype), args.dtype).load(Path(args.model))
     with naming_model(args.model):
         evaluation = measure(
-            bundle, Path(args.path), manifest=Path(args.manifest) if args.manifest else None,
+            bundle, as_place(args.path), manifest=Path(args.manifest) if args.manifest else None,
             validation=args.validation, val_split=args.val_split, controllability=args.controllability,
             seconds=args.seconds, seed=args.seed,
         )  # fmt: skip

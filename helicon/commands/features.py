@@ -11,6 +11,7 @@ from helicon.cli.errors import CommandError
 from helicon.evaluation.features import folder_features
 from helicon.formats.printable import print_text
 from helicon.generation.runtime import choose_device, naming_model
+from helicon.sources.places import as_place
 
 
 def features(args: Namespace) -> int:
@@ -22,7 +23,7 @@ def features(args: Namespace) -> int:
     layers = chosen_layers(args.layer, bundle.gpt.config.layers)
     manifest = Path(args.manifest) if args.manifest else None
     with naming_model(args.model):
-        result = folder_features(bundle, Path(args.path), layers, to=args.to, manifest=manifest, batch=args.batch)
+        result = folder_features(bundle, as_place(args.path), layers, to=args.to, manifest=manifest, batch=args.batch)
     result.save(out)
     print_text("\n".join(result.reading), sys.stderr)
     labels = len(set(filter(None, result.labels)))

@@ -30,6 +30,7 @@ from helicon.generation.upsampling import generate_levels
 from helicon.plugins.loading import words as plugin_words
 from helicon.sampling import SamplingOptions
 from helicon.sequence.layout import Layout
+from helicon.sources.local import local_file
 from helicon.tokenizers.sequencer import Sequencer
 
 REPEATED = (  # options that the command on the result page repeats, where they were set
@@ -42,7 +43,7 @@ def generate(args: Namespace) -> int:
     """Run `helicon generate` with its parsed options; return the exit status."""
     request = Request(
         count=args.count, seed=args.seed, conditions=slot_values(args.rest), to=args.to,
-        prime=Path(args.prime) if args.prime else None, keep=args.keep, seconds=args.seconds, tokens=args.tokens,
+        prime=local_file(args.prime) if args.prime else None, keep=args.keep, seconds=args.seconds, tokens=args.tokens,
         **{name: getattr(args, name) for name in SamplingOptions.names()},
     )  # fmt: skip
     runtime, out = RuntimeConfig(choose_device(args.device, args.dtype), args.dtype), Path(args.out)

@@ -14,6 +14,7 @@ from helicon.formats.files import read_regular
 from helicon.formats.printable import MAX_QUOTED, print_text, printable
 from helicon.formats.read_report import repaired
 from helicon.modalities.base import MODALITIES
+from helicon.sources.local import local_file
 
 MAX_BYTES = 16 << 20  # of a file of printed tokens, which is read into memory; some million tokens
 
@@ -28,7 +29,7 @@ def tokenize(args: Namespace) -> int:
     faults = 0
     for name in args.files:
         try:
-            lines, report = tokens_of(Path(name), bundle, args.ids)
+            lines, report = tokens_of(local_file(name), bundle, args.ids)
         except (OSError, ValueError) as error:
             faults += 1
             print_text(f"helicon: {name}: {printable(reason(error), MAX_QUOTED)}", sys.stderr)

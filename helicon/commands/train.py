@@ -22,6 +22,7 @@ from helicon.pages.model_page import write_result
 from helicon.plugins.loading import words as plugin_words
 from helicon.plugins.options import as_options
 from helicon.presets import preset_names
+from helicon.sources.places import as_place
 from helicon.training.codecs.raw_data import RawData
 from helicon.training.options import resolve
 from helicon.training.parser import check_names
@@ -52,7 +53,7 @@ def train(args: Namespace) -> int:
         check_names(args.rest)
         raise CommandError("train needs a task and a folder, e.g. `helicon train music DIR`, or --resume RUN")
     request = make_request(
-        args.task, Path(args.path), words, size=args.size, minutes=args.minutes, steps=args.steps, name=args.name,
+        args.task, as_place(args.path), words, size=args.size, minutes=args.minutes, steps=args.steps, name=args.name,
         runs=_path(args.runs), init_from=_path(args.init_from), manifest=_path(args.manifest), seed=args.seed,
         levels=args.levels, upsampler_of=_path(args.upsampler_of),
     )  # fmt: skip

@@ -54,7 +54,8 @@ def key_of(source: DataSource, stamps: Any, pretrained: Mapping[str, Tokenizer])
     parts = [
         helicon.__version__, VERSION, READING, source.layouts, tokenizer_names, sorted(source.options.items()),
         [plugin.stamp for plugin in registry.plugins_of(layouts, tokenizer_names, pretrained)],
-        [str(origin.path.resolve()) for origin in source.all_origins], states, source.grow, source.examples, stamps,
+        [str(Path(origin.path).resolve()) for origin in source.all_origins],
+        states, source.grow, source.examples, stamps,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()[:20]
 

@@ -13,6 +13,7 @@ from helicon.data.passed import MAX_NAMED, count
 from helicon.data.shards import Member
 from helicon.formats.printable import printable
 from helicon.modalities.base import Modality
+from helicon.sources.places import Place
 
 File = Path | Member
 
@@ -27,12 +28,12 @@ class Origin:
 
     Attributes:
         name: in reports and figures.
-        path: folder or file.
+        path: folder or file, or a place that is elsewhere.
         manifest: lists the files instead of a search.
     """
 
     name: str
-    path: Path
+    path: Place
     manifest: Path | None = None
 
 

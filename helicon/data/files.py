@@ -61,7 +61,7 @@ def scan_origins(origins: Sequence[Origin], modalities: Sequence[Modality], enco
     """Find the entries of several places, one after the other; a place without files of these modalities adds none.
 
     Args:
-        origins: `Origin`s.
+        origins: `Origin`s on this machine.
         modalities: as in `scan`.
         encoding: as in `scan`.
 
@@ -73,10 +73,11 @@ def scan_origins(origins: Sequence[Origin], modalities: Sequence[Modality], enco
     """
     joined, faults = FolderScan([]), []
     for number, origin in enumerate(origins):
+        root = Path(origin.path)
         try:
-            scanned = scan(origin.path, modalities, origin.manifest, encoding)
+            scanned = scan(root, modalities, origin.manifest, encoding)
         except DataError as fault:
-            if not origin.path.exists():
+            if not root.exists():
                 raise
             faults.append(fault)
             continue

@@ -88,7 +88,7 @@ def prepare_part(
     Raises:
         DataError: as in `prepare`.
     """
-    plan = plan_cache(source, pretrained)
+    plan = plan_cache(source, pretrained, log)
     try:
         prepared: Prepared | None = load_cache(plan.folder, plan.pretrained)
         log(f"cache      {plan.folder}")

@@ -25,6 +25,7 @@ from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.formats.text_files import AUTO
 from helicon.formats.validation import join_records
 from helicon.sequence.layout import Layout
+from helicon.sources.local import local_path, source_notes
 from helicon.tokenizers.base import Tokenizer
 
 
@@ -38,6 +39,7 @@ class Plan:
         scans: a `FolderScan` of each layout, split.
         pretrained: slot -> tokenizer that is used instead of fitting one.
         folder: of the cache.
+        notes: lines for the report on what came from elsewhere.
     """
 
     source: DataSource
@@ -45,16 +47,19 @@ class Plan:
     scans: list[FolderScan]
     pretrained: dict[str, Tokenizer]
     folder: Path
+    notes: list[str]
 
 
 def plan_cache(
-    source: DataSource, pretrained: Mapping[str, Tokenizer] | None = None, kept: Mapping[str, Tokenizer] | None = None
+    source: DataSource, pretrained: Mapping[str, Tokenizer] | None = None,
+    log: Callable[[str], None] = lambda line: None, kept: Mapping[str, Tokenizer] | None = None,
 ) -> Plan:  # fmt: skip
-    """Search the files of a source and name its cache.
+    """Search the files of a source, which are brought to the cache if they are elsewhere, and name its cache.
 
     Args:
         source: `DataSource`, files and options.
         pretrained: as in `prepare`.
+        log: as in `prepare`.
         kept: as in `prepare`.
 
     Returns:
@@ -64,6 +69,9 @@ def plan_cache(
         DataError: as `prepare` does.
     """
     layouts = [Layout.parse(spec) for spec in source.layouts]
+    places = [origin.path for origin in source.all_origins]
+    source = _brought(source, log)
+    brought = [source_notes(place, source.cache) for place in places]
     encoding = source.options.get("encoding", AUTO)
     scans = [scan_origins(source.all_origins, modalities_of(layout, source.examples), encoding) for layout in layouts]
     _check_origins(source, layouts, scans)
@@ -77,7 +85,15 @@ def plan_cache(
     if kept is not None and not holds(folder, kept):
         source, pretrained = replace(source, grow=False), dict(kept)
         folder = folder.with_name(cache_key(source, scans, pretrained))
-    return Plan(source=source, layouts=layouts, scans=scans, pretrained=pretrained, folder=folder)
+    notes = [line for lines in brought for line in lines]
+    return Plan(source=source, layouts=layouts, scans=scans, pretrained=pretrained, folder=folder, notes=notes)
+
+
+def _brought(source: DataSource, log: Callable[[str], None]) -> DataSource:
+    """Return a source whose files are all on this machine."""
+    origins = [replace(origin, path=local_path(origin.path, source.cache, log)) for origin in source.origins]
+    path = origins[0].path if origins else local_path(source.path, source.cache, log)
+    return replace(source, path=path, origins=tuple(origins))
 
 
 def prepare(
@@ -100,7 +116,7 @@ def prepare(
     Raises:
         DataError: nothing can be read, or the folder does not fit the source's kind of example.
     """
-    plan = plan_cache(source, pretrained, kept)
+    plan = plan_cache(source, pretrained, log, kept)
     try:
         prepared = load_cache(plan.folder, plan.pretrained)
         log(f"cache      {plan.folder}")
@@ -122,7 +138,7 @@ def reported(plan: Plan, prepared: Prepared) -> Prepared:
     Returns:
         A `Prepared` with notes, counts of what was passed over, and the record of earlier trainings.
     """
-    notes = list(dict.fromkeys(line for scanned in plan.scans for line in scanned.notes))
+    notes = list(dict.fromkeys([*plan.notes, *(line for scanned in plan.scans for line in scanned.notes)]))
     # A file that some layout reads is not passed over
     passed = reduce(and_, (scanned.passed for scanned in plan.scans))
     labels = [[entry.label for entry in scanned.entries] for scanned in plan.scans]
@@ -143,7 +159,9 @@ def _check_origins(source: DataSource, layouts: Sequence[Layout], scans: Sequenc
     missing = set(range(len(source.origins))) - {entry.origin for scanned in scans for entry in scanned.entries}
     if missing:
         origin = source.origins[min(missing)]
-        scan(origin.path, modalities_of(layouts[0], source.examples), origin.manifest)  # which says what is accepted
+        scan(
+            Path(origin.path), modalities_of(layouts[0], source.examples), origin.manifest
+        )  # which says what is accepted
 
 
 def _check_pairs(source: DataSource, scanned: FolderScan) -> None:

@@ -15,6 +15,7 @@ from helicon.modalities import registry
 from helicon.modalities.base import Modality
 from helicon.objectives.base import Examples
 from helicon.sequence.layout import Layout
+from helicon.sources.places import Place, as_place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class DataSource:
     """Files to prepare and the options that the cache depends on.
 
     Attributes:
-        path: folder or file; of several origins the first one's.
+        path: folder or file, or a place that is elsewhere; of several origins the first one's.
         layouts: as text, such as `style[3] music`; one corpus each.
         tokenizers: slot -> tokenizer name; the modality's first one unless given.
         options: of reading and fitting, name -> value.
@@ -37,7 +38,7 @@ class DataSource:
         labels: labels to learn, entries with others are skipped; empty for any, None where labels are not needed.
     """
 
-    path: Path
+    path: Place
     layouts: tuple[str, ...]
     tokenizers: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -53,7 +54,7 @@ class DataSource:
     @property
     def all_origins(self) -> tuple[Origin, ...]:
         """The origins, of which there is one at least."""
-        return self.origins or (Origin(name=self.path.name, path=self.path, manifest=self.manifest),)
+        return self.origins or (Origin(name=Path(self.path).name, path=self.path, manifest=self.manifest),)
 
     @staticmethod
     def of(
@@ -73,11 +74,11 @@ class DataSource:
         manifest, cache = (Path(name) if name else None for name in (config.manifest, config.cache))
         named = config.origins if isinstance(config, SequenceDataConfig) else []
         origins = [
-            Origin(name=name, path=Path(origin.path), manifest=Path(origin.manifest) if origin.manifest else None)
+            Origin(name=name, path=as_place(origin.path), manifest=Path(origin.manifest) if origin.manifest else None)
             for name, origin in named
         ]
         return DataSource(
-            path=Path(config.path),
+            path=as_place(config.path),
             layouts=layouts,
             tokenizers=tokenizers,
             options=options,

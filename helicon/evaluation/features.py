@@ -27,6 +27,7 @@ from helicon.formats.progress import bar
 from helicon.formats.quantities import quantity
 from helicon.gpt.numbers import check_finite
 from helicon.sequence.layout import Layout
+from helicon.sources.places import Place
 
 
 class FeaturesError(CommandError, ValueError):
@@ -148,14 +149,14 @@ class Features:
 
 
 def folder_features(
-    bundle: Bundle, folder: Path, layers: Collection[int] | None = None, *, to: str | None = None,
+    bundle: Bundle, folder: Place, layers: Collection[int] | None = None, *, to: str | None = None,
     manifest: Path | None = None, batch: int = 16,
 ) -> Features:  # fmt: skip
     """Compute features of all files of a folder, with the model's own tokenizers.
 
     Args:
         bundle: `Bundle` of the model.
-        folder: folder of files, searched recursively.
+        folder: folder of files, searched recursively, or place that is elsewhere.
         layers: indices, see `layer_features`; None for all.
         to: name of the target slot, where the model generates several; None for the first with files.
         manifest: CSV, JSONL or COCO JSON file that lists the files, instead of searching.

@@ -28,6 +28,8 @@ from helicon.gpt.numbers import check_finite
 from helicon.objectives.base import Batch, Examples
 from helicon.objectives.next_token import slot_nats
 from helicon.sequence.layout import Layout
+from helicon.sources.local import local_path
+from helicon.sources.places import Place
 from helicon.tokenizers.sequencer import Sequencer
 
 POOL_BATCHES = 32  # windows are sorted by length among as many batches, to waste little on padding
@@ -75,7 +77,7 @@ class LayoutLoss:
 
 
 def open_folder(
-    bundle: Bundle, path: Path, manifest: Path | None = None, val_split: float | None = None,
+    bundle: Bundle, path: Place, manifest: Path | None = None, val_split: float | None = None,
     labels: tuple[str, ...] | None = None,
 ) -> tuple[Prepared, list[Layout]]:  # fmt: skip
     """Prepare a folder with the bundle's own tokenizers, for those of its layouts that the folder has files for.
@@ -85,7 +87,7 @@ def open_folder(
 
     Args:
         bundle: `Bundle` of the model.
-        path: folder of files, searched recursively.
+        path: folder of files, searched recursively, or place that is elsewhere.
         manifest: CSV, JSONL or COCO JSON file that lists the files, instead of searching.
         val_split: share in [0, 1] of the validation part; None for the files that the model was not trained on.
         labels: names of the labels whose files alone are read, as in training; None for all.
@@ -101,7 +103,7 @@ def open_folder(
     layouts, fault = [], None
     for layout in bundle.schema.layouts:
         try:
-            scan(path, modalities_of(layout, examples), manifest)
+            scan(local_path(path), modalities_of(layout, examples), manifest)
             layouts.append(layout)
         except DataError as error:
             fault = fault or error

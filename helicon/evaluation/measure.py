@@ -26,6 +26,7 @@ from helicon.formats.files import write_json
 from helicon.formats.notebook import html_figures, html_lines, html_table, plain
 from helicon.objectives.guarded import report_of, table_of
 from helicon.sequence.layout import Layout
+from helicon.sources.places import Place
 
 
 class EvaluationError(CommandError, ValueError):
@@ -81,14 +82,14 @@ class Evaluation:
 
 
 def evaluate(
-    bundle: Bundle, folder: Path, *, manifest: Path | None = None, validation: bool = False,
+    bundle: Bundle, folder: Place, *, manifest: Path | None = None, validation: bool = False,
     val_split: float | None = None, controllability: int = 0, seconds: float | None = None, seed: int | None = None,
 ) -> Evaluation:  # fmt: skip
     """Evaluate a model on all files of a folder, or on its validation part.
 
     Args:
         bundle: `Bundle` of the model.
-        folder: folder of files, searched recursively.
+        folder: folder of files, searched recursively, or place that is elsewhere.
         manifest: CSV, JSONL or COCO JSON file that lists the files, instead of searching.
         validation: measure only the validation part.
         val_split: share in [0, 1] of the validation part; None for the files that the model was not trained on.

@@ -34,7 +34,8 @@ class ArgumentError(ValueError):
 def checked(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Decorate a function to check its arguments against its annotations.
 
-    NumPy scalars become Python numbers, and iterables for list parameters become lists, before the function runs.
+    NumPy scalars become Python numbers, and iterables for list parameters become lists, before the function runs; but
+    an iterable of anything, which may be longer than memory, stays as it is.
 
     Args:
         function: function whose parameters all have annotations.
@@ -91,7 +92,8 @@ def _accepted(name: str, value: Any, hint: Any) -> Any:
     value = value.item() if isinstance(value, np.generic) else value
     for kind in _kinds(hint):
         if _is_instance(value, kind):
-            return [_accepted(name, item, get_args(kind)[0]) for item in value] if get_origin(kind) in LISTS else value
+            of = get_args(kind)[0] if get_origin(kind) in LISTS else Any
+            return value if of is Any else [_accepted(name, item, of) for item in value]
     raise ArgumentError(f"{name} {shown(value)}: {_type_words(hint)} is accepted")
 
 

@@ -15,17 +15,7 @@ from helicon.formats.progress import log as log_progress
 from helicon.formats.quantities import quantity
 from helicon.sources.download import download_all
 from helicon.sources.kinds import COMPRESSED, SHARD, is_read, kind_of, suffixes
-from helicon.sources.places import (
-    FORMS,
-    HTTP,
-    SourceError,
-    files_named,
-    is_elsewhere,
-    is_rows,
-    path_of,
-    scheme_of,
-    shown,
-)
+from helicon.sources.places import FORMS, HTTP, AnyPlace, SourceError, as_place, files_named, is_rows, scheme_of, shown
 from helicon.sources.record import FILES, PARTS, Log, Record, folder_of, read_record
 from helicon.sources.remote import Broken, Gone, Listing, list_folder, open_server
 from helicon.sources.rows import bring_rows, identity
@@ -33,14 +23,14 @@ from helicon.sources.rows import bring_rows, identity
 POLL_S = 0.5  # between looks at whether another process is done
 
 
-def local_path(place: str, cache: Path | None = None, log: Log = log_progress) -> Path:
+def local_path(place: AnyPlace, cache: Path | None = None, log: Log = log_progress) -> Path:
     """Return the local path of a place; what is elsewhere is brought to the cache, unless it was before.
 
     Args:
         place: path; URL of a file or folder, or with braces such as `https://HOST/train-{000..015}.tar`; or dataset of
             the Hugging Face hub, `hf:USER/DATASET[/CONFIG][:SPLIT]`.
         cache: folder of caches; the user's unless given.
-        log: called with each message.
+        log: called with each message while it is brought.
 
     Returns:
         Path of a file or folder.
@@ -49,8 +39,9 @@ def local_path(place: str, cache: Path | None = None, log: Log = log_progress) -
         SourceError: a place that cannot be read, or that broke off; what has come is kept.
         OSError: the disk is full or cannot be written.
     """
-    if not is_elsewhere(place):
-        return path_of(place)
+    place = as_place(place)
+    if isinstance(place, Path):
+        return place
     folder = _folder(place, cache)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder, place, log):
@@ -58,12 +49,33 @@ def local_path(place: str, cache: Path | None = None, log: Log = log_progress) -
         if record is None:
             record = bring_rows(place, folder, log) if is_rows(place) else _bring(place, folder, log)
             record.save(folder)
-    for line in record.lines():
-        log(line)
     return record.path(folder)
 
 
-def is_brought(place: str, cache: Path | None = None) -> bool:
+def local_file(place: AnyPlace) -> Path:
+    """Return the local path of one file, as `local_path` does; SourceError for a place elsewhere with several files."""
+    path = local_path(place)
+    if isinstance(as_place(place), str) and not path.is_file():
+        raise SourceError(f"{shown(str(place))}: one file is needed here")
+    return path
+
+
+def source_notes(place: AnyPlace, cache: Path | None = None) -> list[str]:
+    """Return the lines of a report on a place that was brought.
+
+    Args:
+        place: as in `local_path`.
+        cache: folder of caches; the user's unless given.
+
+    Returns:
+        How much has come, and what was passed over; [] for a local path.
+    """
+    place = as_place(place)
+    record = read_record(_folder(place, cache)) if isinstance(place, str) else None
+    return record.lines() if record else []
+
+
+def is_brought(place: AnyPlace, cache: Path | None = None) -> bool:
     """Check whether `local_path` would connect to a server.
 
     Args:
@@ -73,7 +85,8 @@ def is_brought(place: str, cache: Path | None = None) -> bool:
     Returns:
         True if it would not: the place is local, or was brought completely.
     """
-    return not is_elsewhere(place) or read_record(_folder(place, cache)) is not None
+    place = as_place(place)
+    return isinstance(place, Path) or read_record(_folder(place, cache)) is not None
 
 
 def _folder(place: str, cache: Path | None) -> Path:

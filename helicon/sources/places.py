@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +26,10 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d{1,12})\.\.(\d{1,12})")
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')  # control characters, and what some system does not accept in a name
+
+
+AnyPlace = str | os.PathLike[str]  # as a user names it
+Place = Path | str  # a path, or the text of a place that is elsewhere
 
 
 class SourceError(ValueError):
@@ -54,9 +59,11 @@ def scheme_of(place: str) -> str:
     return match[1].lower() if match else ""
 
 
-def path_of(place: str) -> Path:
-    """Return the path of a place that is not elsewhere: a path as text, or a URL `file://`."""
-    return Path(url2pathname(urlsplit(place).path) if scheme_of(place) == "file" else place)
+def as_place(name: AnyPlace) -> Place:
+    """Return a place that a user named: as text if it is elsewhere, else a Path, also of a URL `file://`."""
+    if not isinstance(name, str) or is_elsewhere(name):
+        return name if isinstance(name, str) else Path(name)
+    return Path(url2pathname(urlsplit(name).path) if scheme_of(name) == "file" else name)
 
 
 def key_of(place: str) -> str:

@@ -1,4 +1,4 @@
-"""Columns of a dataset's rows: which are media, text and label, and the files that a row becomes."""
+"""RowColumns of a dataset's rows: which are media, text and label, and the files that a row becomes."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ MAX_VALUE_BYTES = 1 << 30  # of one file
 
 
 @dataclass(frozen=True, kw_only=True)
-class Columns:
-    """Columns that are used.
+class RowColumns:
+    """RowColumns that are used.
 
     Attributes:
         media: names of those with files: pictures, sounds, MIDI.
@@ -44,7 +44,7 @@ class Columns:
     left: tuple[str, ...] = ()
 
     @staticmethod
-    def of(place: str, row: Mapping[str, Any], features: Mapping[str, Any]) -> Columns:
+    def of(place: str, row: Mapping[str, Any], features: Mapping[str, Any]) -> RowColumns:
         """Choose the columns by a row and their types.
 
         Args:
@@ -53,7 +53,7 @@ class Columns:
             features: column -> its type in `datasets`; {} where it is not known.
 
         Returns:
-            The `Columns`.
+            The `RowColumns`.
 
         Raises:
             SourceError: none has media or text.
@@ -69,7 +69,7 @@ class Columns:
             raise SourceError(f"{place}: columns {printable(', '.join(row), MAX_QUOTED)}; {wanted}")
         classes = _classes(features.get(label)) if label else ()
         left = tuple(name for name in row if name not in (*media, text, label))
-        return Columns(media=media, text=text, label=label, classes=classes, left=left)
+        return RowColumns(media=media, text=text, label=label, classes=classes, left=left)
 
     def __str__(self) -> str:
         used = [f"{name} (files)" for name in self.media]

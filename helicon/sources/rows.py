@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,10 +23,10 @@ from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.formats.progress import bar
 from helicon.formats.quantities import quantity
 from helicon.sources import download
-from helicon.sources.places import SourceError
+from helicon.sources.places import MAX_FILES, SourceError
 from helicon.sources.record import FILES, Log, Record
 from helicon.sources.remote import Broken, Gone, explaining
-from helicon.sources.row_columns import Columns
+from helicon.sources.row_columns import RowColumns
 from helicon.sources.shard_writer import Sample, write_shard
 
 FORM = "hf:USER/DATASET, hf:USER/DATASET/CONFIG:SPLIT, or hf:USER/DATASET:train[:1000]"
@@ -67,7 +68,7 @@ def identity(place: str) -> str:
     if not parsed.is_local:
         return place
     root = Path(parsed.path).resolve()
-    files = sorted(path for path in root.rglob("*") if path.is_file())
+    files = sorted(path for path in islice(root.rglob("*"), MAX_FILES) if path.is_file())
     stamps = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
     return json.dumps(["hf", str(root), *parsed[1:], stamps])
 
@@ -181,7 +182,7 @@ class _Reading:
     ) -> None:
         self.place, self.rows, self.done, self.passed, self.bar, self.log = place, rows, done, passed, shown_bar, log
         self.folder = Path(parsed.path).resolve() if parsed.is_local else None
-        self.columns: Columns | None = None
+        self.columns: RowColumns | None = None
 
     def samples(self) -> Iterator[Sample]:
         """Yield the rows' samples; rows without media are counted.
@@ -191,7 +192,7 @@ class _Reading:
         """
         for row in self._rows():
             if self.columns is None:
-                self.columns = Columns.of(self.place, row, self.rows.features or {})
+                self.columns = RowColumns.of(self.place, row, self.rows.features or {})
                 self.log(f"columns    {self.columns}")
             try:
                 sample = self.columns.sample(row, self.folder)

@@ -13,6 +13,7 @@ from helicon.data.files import scan
 from helicon.data.source import modalities_of
 from helicon.modalities import registry
 from helicon.presets import chosen, dotted, merge, preset, without
+from helicon.sources.local import local_path
 from helicon.training.codecs.raw_data import RawData
 from helicon.training.errors import TrainingError
 from helicon.training.learning.data import SequenceData
@@ -116,7 +117,8 @@ def planned_data(request: TrainRequest) -> SequenceData:
     data: SequenceData = resolve(merge(request.config, where, request.overrides)).make_data()
     if data.stream:
         return data
-    scans = [scan(request.path, modalities_of(layout, data.examples), data.source.manifest) for layout in data.layouts]
+    root, manifest = local_path(request.path, data.source.cache), data.source.manifest
+    scans = [scan(root, modalities_of(layout, data.examples), manifest) for layout in data.layouts]
     check_labels(request, data.layouts, [[entry.label for entry in files.entries] for files in scans])
     return data
 

@@ -19,6 +19,7 @@ from helicon.data.source import modalities_of
 from helicon.objectives.registry import OBJECTIVES
 from helicon.presets import dotted, merge, preset_names, without
 from helicon.sequence.layout import Layout
+from helicon.sources.local import local_path
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.sequencer import grids
 from helicon.training.errors import TrainingError
@@ -141,7 +142,7 @@ def check_request(request: TrainRequest) -> None:
         ValueError: no such folder.
         TrainingError: neither layouts nor a run to start from.
     """
-    if not request.path.exists():
+    if isinstance(request.path, Path) and not request.path.exists():
         raise ValueError(f"{request.path}: no such file or folder")
     config = merge(request.config, request.overrides)
     if not trains_codec(config) and not request.init_from and not (config.get("data") or {}).get("layouts"):
@@ -231,9 +232,11 @@ def _layouts_with_files(request: TrainRequest, source: Bundle, log: Log) -> list
     """
     layouts, faults = [], []
     examples = OBJECTIVES.get(request.config["task"]).examples
+    options = merge(request.config, request.overrides).get("data") or {}
+    root = local_path(request.path, Path(options["cache"]) if options.get("cache") else None)
     for layout in source.schema.layouts:
         try:
-            scan(request.path, modalities_of(layout, examples), request.manifest)
+            scan(root, modalities_of(layout, examples), request.manifest)
             layouts.append(str(layout))
         except DataError as error:
             faults.append(error)

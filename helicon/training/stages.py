@@ -18,11 +18,12 @@ from helicon.formats.progress import log
 from helicon.modalities.audio import RATE
 from helicon.presets import Config, chosen, dotted, merge, preset, preset_names, without
 from helicon.sequence.layout import Layout
+from helicon.sources.places import Place
 from helicon.tokenizers.sound_codes import SoundCodesTokenizer
-from helicon.training.codec_plan import codec_stage, plan_codec, planned_data, shared_options, with_codec
+from helicon.training.codec_plan import codec_stage, medium_of, plan_codec, planned_data, shared_options, with_codec
 from helicon.training.errors import TrainingError
 from helicon.training.options import typed_config
-from helicon.training.plan import TrainingPlan, plan_gpt
+from helicon.training.plan import TrainingPlan, check_request, plan_gpt
 from helicon.training.refusals import explaining_lightning
 from helicon.training.runs.folders import choose_run
 from helicon.training.settings.config import OptimizerConfig
@@ -48,12 +49,12 @@ FIELD_OPTIONS = {
 }  # fmt: skip
 
 
-def make_request(task: str, path: Path, words: Sequence[str] = (), **asked: Any) -> TrainRequest:
+def make_request(task: str, path: Place, words: Sequence[str] = (), **asked: Any) -> TrainRequest:
     """Make the request of a command line or library call.
 
     Args:
         task: preset, config file or layouts.
-        path: folder of training files.
+        path: folder of training files, or place that is elsewhere.
         words: typed options of `helicon fit`, configs and presets among them.
         asked: other fields of TrainRequest; None for those that were not given.
 
@@ -87,6 +88,30 @@ def make_request(task: str, path: Path, words: Sequence[str] = (), **asked: Any)
     settings = {name: value for name, value in place.items() if value is not None} | asked
     absorbed = (*REQUEST_OPTIONS, "trainer.max_time") if "minutes" in settings else REQUEST_OPTIONS
     return TrainRequest(task=task, path=path, overrides=without(typed, absorbed), **settings)
+
+
+def slots_asked(request: TrainRequest) -> tuple[list[list[str]], Path | None]:
+    """Return what media in memory are written for: the slots of each layout of a request, and its folder of caches.
+
+    Args:
+        request: `TrainRequest`, whose path does not matter.
+
+    Returns:
+        Names of the slots of each layout; and the folder, None for the user's.
+
+    Raises:
+        TrainingError: neither layouts nor a run to start from.
+    """
+    config = merge(request.config, request.overrides)
+    data = config.get("data") or {}
+    cache = Path(data["cache"]) if data.get("cache") else None
+    if trains_codec(config):
+        return [[medium_of(request.task)]], cache
+    if layouts := data.get("layouts"):
+        return [Layout.parse(layout).all_slots for layout in layouts], cache
+    check_request(request)
+    assert request.init_from is not None
+    return [layout.all_slots for layout in load_bundle(request.init_from).schema.layouts], cache
 
 
 def _flag_options(asked: Mapping[str, Any]) -> list[str]:

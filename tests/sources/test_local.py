@@ -7,7 +7,7 @@ import fsspec
 import pytest
 from file_server import Server
 
-from helicon.sources.local import is_brought, local_path
+from helicon.sources.local import is_brought, local_path, source_notes
 from helicon.sources.places import SourceError
 from helicon.sources.record import folder_of
 
@@ -16,7 +16,8 @@ SIZE = 8 << 20  # bytes: more than lies in buffers when a transfer breaks off
 
 def brought(place: str, cache: Path) -> tuple[Path, list[str]]:
     lines: list[str] = []
-    return local_path(place, cache, lines.append), lines
+    path = local_path(place, cache, lines.append)
+    return path, [*lines, *source_notes(place, cache)]
 
 
 def names(folder: Path) -> list[str]:

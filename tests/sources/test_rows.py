@@ -15,7 +15,7 @@ datasets = pytest.importorskip("datasets")
 
 from helicon.sources import rows as rows_module  # noqa: E402
 from helicon.sources import shard_writer  # noqa: E402
-from helicon.sources.local import is_brought, local_path  # noqa: E402
+from helicon.sources.local import is_brought, local_path, source_notes  # noqa: E402
 from helicon.sources.places import SourceError  # noqa: E402
 
 
@@ -133,9 +133,8 @@ def test_rows_without_media_are_counted(hub: dict[str, Any], tmp_path: Path) -> 
     values = [{"bytes": png(), "path": None}, None, {"bytes": b"<html>", "path": None}, {"path": "/etc/passwd"}]
     rows = [{"image": value, "text": "x"} for value in values]
     hub["me/pets", None] = {"train": streamed(rows, kinds)}
-    lines: list[str] = []
-    assert len(members(local_path("hf:me/pets", tmp_path, lines.append))) == 2
-    (line,) = [line for line in lines if line.startswith("passed over")]
+    assert len(members(local_path("hf:me/pets", tmp_path))) == 2
+    (line,) = [line for line in source_notes("hf:me/pets", tmp_path) if line.startswith("passed over")]
     assert "2 rows: without a file of a medium" in line
     assert "1 rows: that name a file elsewhere" in line
 

@@ -17,6 +17,7 @@ from helicon.data.files import DataError, scan
 from helicon.data.raw import SoundBatches, Sounds
 from helicon.formats.audio import common_rate
 from helicon.modalities import registry
+from helicon.sources.local import local_path
 from helicon.training.codecs.raw_data import RawData
 
 # Seconds of a held-out sound, and of all of them, that a validation decodes: bounds its time, whatever the folder
@@ -40,7 +41,8 @@ class AudioData(RawData):
 
     def __init__(self, config: AudioDataConfig) -> None:
         self.channels, self.window = config.channels, config.window
-        self.rate = config.rate or folder_rate(Path(config.path), Path(config.manifest) if config.manifest else None)
+        cache, manifest = (Path(name) if name else None for name in (config.cache, config.manifest))
+        self.rate = config.rate or folder_rate(local_path(config.path, cache), manifest)
         super().__init__(config, "pcm", {"rate": self.rate, "channels": self.channels})
 
     @property

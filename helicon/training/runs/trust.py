@@ -20,6 +20,8 @@ import pytorch_lightning as pl
 from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.plugins.loading import require
 from helicon.presets import GROUPS, preset_names
+from helicon.sources.local import is_brought
+from helicon.sources.places import shown
 from helicon.training.errors import TrainingError
 from helicon.training.runs.claims import excessive_setting
 from helicon.training.runs.folders import CONFIG
@@ -52,17 +54,30 @@ def check_config(
         typed: dotted names of options that the user typed, whose values replace the config's.
 
     Raises:
-        TrainingError: the config could run code, exceeds a limit, or attaches the upsampler to a run elsewhere; the
-            message says how to resume the run all the same.
+        TrainingError: the config could run code, exceeds a limit, reads from a server that the user has not named
+            before, or attaches the upsampler to a run elsewhere; the message says how to resume the run all the same.
     """
     check_plain(run, config)
     if asked := excessive_setting(config, typed):
         raise TrainingError(f"{_where(run)}: {asked}; if more is meant, type it beside --resume")
+    if not {"data.path", "data.sources", "data"} & set(typed) and (elsewhere := _unknown_place(config)):
+        meant = f"data.path {elsewhere} is elsewhere, and not in the cache; type --data.path with it if it is meant"
+        raise TrainingError(f"{_where(run)}: {meant}")
     theirs = config.get("upsampler_of")
     if theirs is None or _is_sibling(run, theirs) or (upsampler_of is not None and _same_path(upsampler_of, theirs)):
         return
     meant = f"upsampler_of {printable(theirs, MAX_QUOTED)} is not beside the run; --for with it says that it is meant"
     raise TrainingError(f"{_where(run)}: {meant}")
+
+
+def _unknown_place(config: Mapping[str, Any]) -> str:
+    """Return the place of a config's files, if a server would be connected to for it; else ''."""
+    data = config.get("data") or {}
+    cache = Path(data["cache"]) if isinstance(data.get("cache"), str) else None
+    sources = data.get("sources")
+    listed = sources if isinstance(sources, list) else []
+    paths = [data.get("path"), *(source.get("path") for source in listed if isinstance(source, Mapping))]
+    return next((shown(path) for path in paths if isinstance(path, str) and not is_brought(path, cache)), "")
 
 
 def check_plain(run: Path, config: dict[str, Any]) -> None:

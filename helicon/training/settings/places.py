@@ -16,6 +16,7 @@ from typing import Any
 from helicon.formats.checked import text
 from helicon.modalities import registry
 from helicon.presets import Config
+from helicon.sources.places import is_elsewhere
 
 BEGUN_IN = "begun_in"  # option of a run's config alone
 MAX_PATH = 4096  # characters of `begun_in`, as Linux accepts in a path
@@ -80,7 +81,9 @@ def _joined(config: Config, names: tuple[str, ...], folder: str) -> dict[str, An
 
 
 def _found(path: str, folder: str) -> str:
-    """Join a path to a folder, unless it is there only from here, as where the run alone has moved."""
+    """Join a path to a folder, unless it is a URL, or is there only from here, as where the run alone has moved."""
+    if is_elsewhere(path):
+        return path
     joined, only = os.path.join(folder, path), _AT_LEVEL.sub("", path)
     return path if os.path.exists(only) and not os.path.exists(os.path.join(folder, only)) else joined
 

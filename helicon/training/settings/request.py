@@ -13,6 +13,7 @@ from typing import Any
 from helicon.formats.checked import integer, number, text
 from helicon.formats.quantities import duration, quantity
 from helicon.presets import merge
+from helicon.sources.places import Place, as_place
 from helicon.training.settings.places import REQUEST_PATHS
 from helicon.training.settings.sizes import check_size, shape_of, task_config
 
@@ -38,7 +39,7 @@ class TrainRequest:
 
     Args:
         task: preset, config file or layout that says what is trained.
-        path: folder of training files.
+        path: folder of training files, or place that is elsewhere.
         minutes: time limit; MAX_MINUTES where the steps alone end the training.
         steps: limit of optimizer steps, beside that of the minutes; None for no limit.
         size: `auto` or a shape preset.
@@ -54,7 +55,7 @@ class TrainRequest:
     """
 
     task: str
-    path: Path
+    path: Place
     minutes: float = 10.0
     steps: int | None = None
     size: str = "auto"
@@ -133,6 +134,7 @@ class TrainRequest:
         if not isinstance(values.get("overrides", {}), Mapping):
             raise ValueError("overrides: a config is accepted")
         values |= {name: Path(values[name]) for name in REQUEST_PATHS if values.get(name) is not None}
+        values["path"] = as_place(config["path"])
         following = values.pop("next", None)
         return TrainRequest(**values, next=None if following is None else TrainRequest.from_config(following))
 

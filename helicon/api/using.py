@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -99,6 +99,9 @@ def evaluate(
     manifest: AnyPath | None = None,
     validation: bool = False,
     val_split: float | None = None,
+    encoding: str | None = None,
+    separator: str | None = None,
+    captions: Literal["lines", "whole"] | None = None,
     controllability: int = 0,
     seconds: float | None = None,
     seed: int | None = None,
@@ -115,6 +118,10 @@ def evaluate(
         manifest: CSV or JSONL file that lists the files, or COCO JSON, instead of a search.
         validation: measure only the validation part of a training on the folder.
         val_split: share of the validation part; the files that the model was not trained on unless set.
+        encoding: of texts that are not UTF-8, such as `cp1252`; estimated unless set.
+        separator: text between the documents of a file, beside `<|endoftext|>`.
+        captions: `lines` or `whole`, whether a text file beside another medium has a caption a line; found out unless
+            set.
         controllability: pieces of each label to sample and judge; 0 for none.
         seconds: length of each of these pieces in seconds; 24 unless set.
         seed: of these pieces; 0 unless set.
@@ -135,6 +142,7 @@ def evaluate(
         return measure(
             bundle, place_of(folder, bundle.schema.layouts), manifest=as_path(manifest), validation=validation,
             val_split=val_split, controllability=controllability, seconds=seconds, seed=seed,
+            source_options={"encoding": encoding, "separator": separator, "captions": captions},
         )  # fmt: skip
 
 

@@ -141,6 +141,10 @@ def eval_options(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="other files (default: those not trained on)",
     )
+    add("--data.encoding", dest="encoding", metavar="NAME", help="of texts, such as cp1252 (default: estimated)")
+    add("--data.separator", dest="separator", metavar="TEXT", help="between documents, beside <|endoftext|>")
+    lines = "whether text files beside other media have a caption a line (default: as most look)"
+    add("--data.captions", dest="captions", choices=["lines", "whole"], help=lines)
     add = parser.add_argument_group("controllability").add_argument
     add("--controllability", type=int, default=0, metavar="N", help="sample N pieces of each label, and classify them")
     add("--seconds", type=float, help="length of each of these pieces (default: 24)")

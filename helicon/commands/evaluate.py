@@ -26,6 +26,7 @@ def evaluate(args: Namespace) -> int:
             bundle, as_place(args.path), manifest=Path(args.manifest) if args.manifest else None,
             validation=args.validation, val_split=args.val_split, controllability=args.controllability,
             seconds=args.seconds, seed=args.seed,
+            source_options={"encoding": args.encoding, "separator": args.separator, "captions": args.captions},
         )  # fmt: skip
     if args.json:
         named = {"model": args.model, "model_hash": bundle.hash(), "data": args.path, "validation": args.validation}

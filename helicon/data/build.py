@@ -69,7 +69,7 @@ def build(
         OSError: the cache cannot be written.
     """
     readers = [
-        Reader(scanned.entries, modalities_of(layout, source.examples), source.options, workers)
+        Reader(scanned.entries, modalities_of(layout, source.examples), {**source.options, **scanned.options}, workers)
         for layout, scanned in zip(layouts, scans)
     ]
     surveys: dict[str, list[Any]] = {}

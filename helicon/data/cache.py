@@ -20,7 +20,7 @@ from helicon.plugins.plugin import PluginError
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
 
-READING = 5  # version of what readers make of files, such as of line ends; others are read again
+READING = 6  # version of what readers make of files, such as of line ends; others are read again
 PREPARED = "prepared.json"  # index of a cache folder: tokenizer states and report
 
 

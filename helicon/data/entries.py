@@ -16,6 +16,7 @@ from helicon.modalities.base import Modality
 from helicon.sources.places import Place
 
 File = Path | Member
+JSON = ".json"  # suffix of files that often lie beside media without a caption, and are not named where unused
 
 
 class DataError(ValueError):
@@ -73,7 +74,7 @@ class Entry:
         return [self.name, files, self.label, self.texts, self.side, self.val_start, self.origin]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class FolderScan:
     """Result of a search.
 
@@ -82,12 +83,14 @@ class FolderScan:
         skipped: file -> reason, of the first MAX_NAMED.
         notes: lines for the report.
         passed: kind of what else was passed over -> count.
+        options: of reading, that were settled by what the files look like, name -> value.
     """
 
     entries: list[Entry]
     skipped: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     passed: Counter[str] = field(default_factory=Counter)
+    options: dict[str, Any] = field(default_factory=dict)
 
     def skip(self, file: object, reason: str) -> None:
         """Skip a file.
@@ -160,13 +163,14 @@ def matched(
     missing = [m.name for m in modalities if m.name not in candidates]
     if missing:
         reason = f"no {' or '.join(missing)} file of the same stem"
-        for file in (file for group in candidates.values() for file in group):
+        for file in (file for group in candidates.values() for file in group if file.suffix.lower() != JSON):
             skip(file, reason)
         return None
     for modality in modalities:
         first, *others = candidates[modality.name] = sorted(candidates[modality.name], key=_rank(modality))
         for file in others:
-            skip(file, f"the {modality.accepted_suffix(first.name)} file of the same stem is used")
+            if file.suffix.lower() != JSON:
+                skip(file, f"the {modality.accepted_suffix(first.name)} file of the same stem is used")
     return Entry(name=name, files={m: group[0] for m, group in candidates.items()}, label=label)
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath
+from types import MappingProxyType
+from typing import Any
 
+from helicon.data.captions import settle, with_caption_files
 from helicon.data.entries import DataError, Entry, FolderScan, Origin, accepted, matched
 from helicon.data.folders import NOT_REGULAR, Walk, walk
 from helicon.data.manifest import scan_manifest
 from helicon.data.passed import count, kind_unread, passed_over
 from helicon.data.shards import COMPRESSED, COMPRESSED_SUFFIXES, SUFFIX, Member, read_shard
+from helicon.data.stems import StemFile, grouped_by_stem, stem_key
 from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.formats.text_files import AUTO
 from helicon.modalities.base import Modality
@@ -20,7 +24,8 @@ MAX_EMPTY = 100  # empty files of a folder that are named; more are counted, wit
 
 
 def scan(
-    root: Path, modalities: Sequence[Modality], manifest: Path | None = None, encoding: str = AUTO
+    root: Path, modalities: Sequence[Modality], manifest: Path | None = None,
+    options: Mapping[str, Any] = MappingProxyType({}),
 ) -> FolderScan:  # fmt: skip
     """Find the entries that have a file of each modality, of equal stem in the same folder, searched recursively.
 
@@ -31,17 +36,18 @@ def scan(
         root: folder, or a single file.
         modalities: `Modality` objects that an entry needs; those that are in no file, such as labels, are passed over.
         manifest: file that lists the entries instead (see `scan_manifest`).
-        encoding: of the manifest, as in `text_files.read_text`.
+        options: of reading, by name: the `encoding` of manifests, and how `captions` are to be read.
 
     Returns:
-        `FolderScan`: entries in order of name, and skipped file -> reason.
+        `FolderScan`: entries in order of name, skipped file -> reason, and how captions are read.
 
     Raises:
         DataError: nothing is found, or the manifest cannot be read.
     """
-    modalities = [modality for modality in modalities if modality.in_files]
+    modalities = with_caption_files([modality for modality in modalities if modality.in_files])
     if not root.exists():
         raise DataError(f"{root}: no such file or folder")
+    encoding = options.get("encoding", AUTO)
     result = scan_manifest(root, modalities, manifest, encoding) if manifest else _scan_folder(root, modalities)
     if not result.entries:
         suffixes = "; ".join(f"{m.name}: {' '.join(sorted(m.suffixes))}" for m in modalities)
@@ -54,16 +60,27 @@ def scan(
         raise DataError("; ".join([message, *first, *filter(None, [passed_over(result.passed)])]))
     result.entries.sort(key=lambda entry: entry.name)
     result.notes += filter(None, [_alike(result.entries)])
+    _settle_captions(result, modalities, options)
     return result
 
 
-def scan_origins(origins: Sequence[Origin], modalities: Sequence[Modality], encoding: str = AUTO) -> FolderScan:
+def _settle_captions(scanned: FolderScan, modalities: Sequence[Modality], options: Mapping[str, Any]) -> None:
+    """Add to a search whether files of captions have one a line, where there are such files."""
+    in_files = [modality for modality in modalities if modality.in_files]
+    if len(in_files) > 1 and (captions := next((m for m in in_files if m.captions), None)):
+        scanned.options["captions"], note = settle(scanned.entries, captions, options)
+        scanned.notes += [note] if note else []
+
+
+def scan_origins(
+    origins: Sequence[Origin], modalities: Sequence[Modality], options: Mapping[str, Any] = MappingProxyType({})
+) -> FolderScan:  # fmt: skip
     """Find the entries of several places, one after the other; a place without files of these modalities adds none.
 
     Args:
         origins: `Origin`s on this machine.
         modalities: as in `scan`.
-        encoding: as in `scan`.
+        options: as in `scan`.
 
     Returns:
         `FolderScan` of all, with `Entry.origin` set.
@@ -71,11 +88,11 @@ def scan_origins(origins: Sequence[Origin], modalities: Sequence[Modality], enco
     Raises:
         DataError: there are files of these modalities in none of them, or one of them does not exist.
     """
-    joined, faults = FolderScan([]), []
+    joined, faults, settled = FolderScan(entries=[]), [], []
     for number, origin in enumerate(origins):
         root = Path(origin.path)
         try:
-            scanned = scan(root, modalities, origin.manifest, encoding)
+            scanned = scan(root, modalities, origin.manifest, options)
         except DataError as fault:
             if not root.exists():
                 raise
@@ -85,15 +102,19 @@ def scan_origins(origins: Sequence[Origin], modalities: Sequence[Modality], enco
         joined.skipped |= scanned.skipped
         joined.notes += scanned.notes
         joined.passed += scanned.passed
+        settled.append(scanned.options)
     if not joined.entries:
         raise faults[0]
+    joined.options = settled[0]
+    if any(other != settled[0] for other in settled):  # one decision for all of them
+        _settle_captions(joined, modalities, options)
     return joined
 
 
 def _scan_folder(root: Path, modalities: Sequence[Modality]) -> FolderScan:
     is_folder = root.is_dir()
     base = root if is_folder else root.parent
-    result, groups = FolderScan([]), {}
+    result, stem_files = FolderScan(entries=[]), list[StemFile]()
     empty: list[tuple[str, ...]] = []  # the first, as path parts
     n_empty = 0
 
@@ -132,11 +153,12 @@ def _scan_folder(root: Path, modalities: Sequence[Modality]) -> FolderScan:
         elif name.endswith(SUFFIX):
             scan_shard(path, relative, modalities, result)
         elif modality := accepted(path, modalities):
-            # Alone, two files of one stem (a.mid, a.midi) are two examples; in pairs the stem is what joins them.
             stem = relative.with_name(relative.name[: -len(modality.accepted_suffix(name))])
-            groups.setdefault(stem if len(modalities) > 1 else relative, []).append(path)
-    for stem, files in groups.items():
-        entry = matched(stem.as_posix(), _label(stem), files, modalities, result.skip)
+            stem_files.append(StemFile(stem if len(modalities) > 1 else relative, path, modality))
+    # Alone, two files of one stem (a.mid, a.midi) are two examples; in pairs the stem is what joins them
+    for group in grouped_by_stem(stem_files).values() if len(modalities) > 1 else ([file] for file in stem_files):
+        stem = next((file.stem for file in group if not file.modality.captions), group[0].stem)
+        entry = matched(stem.as_posix(), _label(stem), [file.file for file in group], modalities, result.skip)
         result.entries += [entry] if entry else []
     return result
 
@@ -156,7 +178,7 @@ def scan_shard(shard: Path, relative: PurePath, modalities: Sequence[Modality], 
     groups: dict[str, list[Member]] = {}
     for member in members:
         if accepted(member, modalities):
-            groups.setdefault(member.key, []).append(member)
+            groups.setdefault(stem_key(PurePosixPath(member.key)), []).append(member)
         elif kind := kind_unread(member.name, modalities):
             count(result.passed, f"{kind} in shards")
     for key, files in groups.items():

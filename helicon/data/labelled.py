@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -32,7 +33,7 @@ def with_labels(scan: FolderScan, labels: Sequence[str], path: str) -> FolderSca
     Raises:
         DataError: no entry is left.
     """
-    result = FolderScan([], dict(scan.skipped), scan.notes, scan.passed.copy())
+    result = replace(scan, entries=[], skipped=dict(scan.skipped), passed=scan.passed.copy())
     for entry in scan.entries:
         if entry.label is not None and (not labels or entry.label in labels):
             result.entries.append(entry)

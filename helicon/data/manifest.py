@@ -60,7 +60,7 @@ def scan_manifest(
     if not manifest.is_file():
         fault = f"{NOT_REGULAR}; as a manifest" if manifest.exists() else "no such manifest;"
         raise DataError(f"{manifest}: {fault} {KINDS} is needed")
-    result, outside = FolderScan([]), 0
+    result, outside = FolderScan(entries=[]), 0
     bases = {root.absolute(), root.resolve()}
     came_along = manifest.resolve().is_relative_to(root.resolve())
     caption_modality = next((m for m in modalities if m.typed is not None), None)

@@ -173,7 +173,7 @@ class _Parts:
         plan = self.plan
         return [
             Reader(scanned.entries[self._stretch(i, number)], modalities_of(layout, plan.source.examples),
-                   plan.source.options, self.workers)
+                   {**plan.source.options, **scanned.options}, self.workers)
             for i, (layout, scanned) in enumerate(zip(plan.layouts, plan.scans))
         ]  # fmt: skip
 

@@ -22,7 +22,6 @@ from helicon.data.split import split_scans
 from helicon.data.workers import Workers
 from helicon.formats.files import default_cache
 from helicon.formats.printable import MAX_QUOTED, printable
-from helicon.formats.text_files import AUTO
 from helicon.formats.validation import join_records
 from helicon.sequence.layout import Layout
 from helicon.sources.local import local_path, source_notes
@@ -72,8 +71,9 @@ def plan_cache(
     places = [origin.path for origin in source.all_origins]
     source = _brought(source, log)
     brought = [source_notes(place, source.cache) for place in places]
-    encoding = source.options.get("encoding", AUTO)
-    scans = [scan_origins(source.all_origins, modalities_of(layout, source.examples), encoding) for layout in layouts]
+    scans = [
+        scan_origins(source.all_origins, modalities_of(layout, source.examples), source.options) for layout in layouts
+    ]
     _check_origins(source, layouts, scans)
     for scanned in scans:
         _check_pairs(source, scanned)

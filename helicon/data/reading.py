@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any
 
+from helicon.data.captions import MAX_BYTES as MAX_CAPTION_BYTES
+from helicon.data.captions import read_captions
 from helicon.data.entries import Entry, at_path, size
 from helicon.data.workers import Workers
 from helicon.formats.printable import MAX_QUOTED, printable
@@ -16,7 +18,6 @@ from helicon.modalities.base import Modality
 from helicon.plugins.plugin import PluginError
 
 KEPT_BYTES = 64 << 20  # total size of media that stay in memory between fitting and encoding
-MAX_CAPTION_BYTES = 4 << 20  # of a text file beside another medium
 
 Media = dict[str, Any]  # modality name -> media object, or Variants
 Make = Callable[[Entry, Media], Any]
@@ -173,6 +174,10 @@ def bytes_of(entry: Entry) -> int:
     return sum(map(size, entry.files.values())) + sum(map(len, entry.texts))
 
 
+def _alone_or_variants(media: Sequence[Any]) -> Any:
+    return media[0] if len(media) == 1 else Variants(media)
+
+
 def read_entry(entry: Entry, modalities: Sequence[str], options: Mapping[str, Any]) -> ReadResult:
     """Read the media of one entry.
 
@@ -198,17 +203,21 @@ def read_entry(entry: Entry, modalities: Sequence[str], options: Mapping[str, An
                 media[name], counts = entry.label or "", {}
             elif name in entry.files:
                 file = entry.files[name]
-                if modality.typed is not None and is_multimodal(modalities) and size(file) > MAX_CAPTION_BYTES:
+                beside = modality.typed is not None and is_multimodal(modalities)
+                if beside and size(file) > MAX_CAPTION_BYTES:
                     raise ValueError(f"{size(file):,} bytes are more than the {MAX_CAPTION_BYTES:,} of a caption")
                 modality.check_size(size(file), options)  # before a shard is unpacked
                 with at_path(file) as path:
-                    media[name], counts = modality.read(path, entry.label, options)
-                if is_multimodal(modalities) and isinstance(media[name], str) and not media[name].strip():
-                    raise ValueError("an empty caption")
+                    if beside and modality.captions:
+                        captions, counts = read_captions(path, modality, options)
+                        media[name] = _alone_or_variants(captions)
+                    else:
+                        media[name], counts = modality.read(path, entry.label, options)
+                if beside and isinstance(media[name], str) and not media[name].strip():
+                    raise ValueError("an empty file")
                 taken += getattr(media[name], "nbytes", None) or size(file)
             else:
-                captions = [modality.from_text(text) for text in entry.texts]
-                media[name], counts = captions[0] if len(captions) == 1 else Variants(captions), {}
+                media[name], counts = _alone_or_variants([modality.from_text(text) for text in entry.texts]), {}
                 taken += sum(map(len, entry.texts))
         except PluginError as error:  # which would be that of each file
             raise PluginError(f"{printable(entry.files.get(name) or entry.name, MAX_QUOTED)}: {error}") from error

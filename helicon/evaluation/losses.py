@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import log
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from helicon.data.source import DataSource, modalities_of
 from helicon.formats.progress import bar
 from helicon.gpt.model import GPT
 from helicon.gpt.numbers import check_finite
+from helicon.modalities import registry
 from helicon.objectives.base import Batch, Examples
 from helicon.objectives.next_token import slot_nats
 from helicon.sequence.layout import Layout
@@ -78,7 +80,7 @@ class LayoutLoss:
 
 def open_folder(
     bundle: Bundle, path: Place, manifest: Path | None = None, val_split: float | None = None,
-    labels: tuple[str, ...] | None = None,
+    labels: tuple[str, ...] | None = None, source_options: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[Prepared, list[Layout]]:  # fmt: skip
     """Prepare a folder with the bundle's own tokenizers, for those of its layouts that the folder has files for.
 
@@ -91,19 +93,27 @@ def open_folder(
         manifest: CSV, JSONL or COCO JSON file that lists the files, instead of searching.
         val_split: share in [0, 1] of the validation part; None for the files that the model was not trained on.
         labels: names of the labels whose files alone are read, as in training; None for all.
+        source_options: how the files of the folder are written, name -> value, such as their `encoding`.
 
     Returns:
         The `Prepared` files, and the `Layout` of each of its corpora, in order.
 
     Raises:
-        DataError: files for none of the layouts.
+        DataError: files for none of the layouts, an option that files of the model's media do not have, or an invalid
+            value of one.
     """
+    try:
+        known = registry.source_values([layout.all_slots for layout in bundle.schema.layouts], source_options)
+    except ValueError as error:
+        raise DataError(str(error)) from None
+    for name in source_options.keys() - known.keys():
+        raise DataError(f"--data.{name}: files of this model's media are not read with it")
     examples: Examples = bundle.objective.examples
     examples = "sequences" if examples == "pairs" and manifest is None else examples
     layouts, fault = [], None
     for layout in bundle.schema.layouts:
         try:
-            scan(local_path(path), modalities_of(layout, examples), manifest)
+            scan(local_path(path), modalities_of(layout, examples), manifest, source_options)
             layouts.append(layout)
         except DataError as error:
             fault = fault or error
@@ -116,7 +126,7 @@ def open_folder(
         path=path,
         layouts=specs,
         tokenizers=choices,
-        options=bundle.reading,
+        options={**bundle.reading, **source_options},
         manifest=manifest,
         val_split=val_split,
         record=bundle.record,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from helicon.bundle.bundle import Bundle
@@ -84,6 +85,7 @@ class Evaluation:
 def evaluate(
     bundle: Bundle, folder: Place, *, manifest: Path | None = None, validation: bool = False,
     val_split: float | None = None, controllability: int = 0, seconds: float | None = None, seed: int | None = None,
+    source_options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Evaluation:  # fmt: skip
     """Evaluate a model on all files of a folder, or on its validation part.
 
@@ -96,6 +98,7 @@ def evaluate(
         controllability: pieces of each label to sample for the controllability figures; 0 for none.
         seconds: length of each of these pieces in seconds; None for 24.
         seed: of their sampling; None for 0.
+        source_options: how the files are written, name -> value, as in `open_folder`; None counts as not there.
 
     Returns:
         The `Evaluation`.
@@ -107,7 +110,8 @@ def evaluate(
     """
     options = check_options(validation, val_split, controllability, seconds=seconds, seed=seed)
     labels = bundle.labels if bundle.objective.examples == "labelled" else None  # so that the split is that of training
-    prepared, layouts = open_folder(bundle, folder, manifest, val_split, labels)
+    written = {name: value for name, value in source_options.items() if value is not None}
+    prepared, layouts = open_folder(bundle, folder, manifest, val_split, labels, written)
     if validation and not any(len(corpus.select(val=True)) for corpus in prepared.corpora):
         raise EvaluationError(
             f"--validation: no file of {folder} was left out of the model's training; "

@@ -25,7 +25,8 @@ def mark(text: str, separator: str = END_OF_TEXT) -> tuple[str, int]:
     Returns:
         The text, and its number of marks, those that were there included.
     """
-    text = text.replace(separator, END_OF_TEXT)
+    # One mark after the other, as a separator such as `o` is in END_OF_TEXT
+    text = END_OF_TEXT.join(part.replace(separator, END_OF_TEXT) for part in text.split(END_OF_TEXT))
     return text, text.count(END_OF_TEXT)
 
 

@@ -135,6 +135,8 @@ class Modality:
             files are too few; share is that of the beginning, 0 to 1. None if media cannot be divided.
         paired: `paired(media)` normalizes media that are a condition or share an example with another medium: a caption
             loses its line end.
+        captions: True if the texts of the medium describe another medium beside them: also files of captions that other
+            tools write are read, and each example may have several.
         typed: `typed(text)` makes media from text, of a caption file or the command line; None if text cannot be media.
         keep: `keep(media, amount)` cuts a prime to its beginning; the amount is `8s` or a share such as `0.5`.
         trim: `trim(media, seconds)` cuts media to at most that duration, exactly, for a medium whose tokens have a
@@ -164,6 +166,7 @@ class Modality:
     documents: Callable[[Any], list[Any]] = _single_document
     divide: Callable[[Any, float], tuple[Any, Any]] | None = None
     paired: Callable[[Any], Any] = _unchanged
+    captions: bool = False
     typed: Callable[[str], Any] | None = None
     keep: Callable[[Any, str], Any] = _keep_refused
     trim: Callable[[Any, float], Any] = _unchanged

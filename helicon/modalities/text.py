@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args, get_type_hints
 
 from helicon.formats.files import write_text
 from helicon.formats.read_report import ReadReport
@@ -26,14 +27,19 @@ class TextSource:
         encoding: of texts, captions and manifests that are not UTF-8 and have no byte order mark, such as cp1252;
             unless given, that of each file is estimated.
         separator: text between the documents of a file, beside <|endoftext|>, which always is; `\n` is a line end.
+        captions: lines or whole, whether a text file beside another medium has a caption a line, of which each epoch
+            draws one, or is one caption; unless given, what most files of the folder look like decides.
     """
 
     encoding: str = AUTO
     separator: str = END_OF_TEXT
+    captions: Literal["auto", "lines", "whole"] = AUTO
 
     def __post_init__(self) -> None:
         check_encoding(self.encoding)
         check_separator(self.separator)
+        if self.captions not in (accepted := get_args(get_type_hints(TextSource)["captions"])):
+            raise ValueError(f"captions {self.captions!r} is not one of {', '.join(accepted)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +171,7 @@ TEXT = Modality(
     documents=documents,
     divide=divide,
     paired=paired,
+    captions=True,
     typed=str,
     keep=keep,
     survey=survey,

@@ -65,6 +65,12 @@ def test_documents_between_marks_have_a_stop_each_and_a_line_of_tokens(
     report = report_of(capsys, "eval", str(tmp_path / "model"), "--data.path", str(tmp_path / "data"))
     assert report["layouts"]["text"]["tokens"] == 3 + 2 + 1 + 3  # bytes, and a stop for each document
     assert report["repaired"]["marks between documents"] == 2
+    parted = report_of(
+        capsys, "eval", str(tmp_path / "model"), "--data.path", str(tmp_path / "data"), "--data.separator", "d"
+    )
+    assert parted["layouts"]["text"]["tokens"] == 3 + 1 + 1 + 3
+    assert main(["eval", str(tmp_path / "model"), "--data.path", str(tmp_path / "data"), "--data.encoding", "x"]) != 0
+    assert "encoding 'x': auto, or one that Python has" in capsys.readouterr().err
     assert main(["tokenize", str(file), "--run", str(tmp_path / "model")]) == 0
     printed = capsys.readouterr()
     assert printed.out == "a b 0x0A\nc d\ne\n"

@@ -430,7 +430,8 @@ def test_of_several_configs_the_one_that_counts_is_named(tmp_path, monkeypatch, 
         ("model: {layers: many}", "--model.layers: Expected a <class 'int'>. Got value: many"),
         (
             "data: {size: 32}",
-            "--data.size: files of text are not read with it; accepted are --data.encoding, --data.separator",
+            "--data.size: files of text are not read with it; "
+            "accepted are --data.encoding, --data.separator, --data.captions",
         ),
     ):
         (tmp_path / "my.yaml").write_text(f"# of mine\n{text}")

@@ -289,7 +289,7 @@ def test_a_manifest_may_have_any_encoding_and_line_ends(tmp_path, name, codec):
         f"manifest   {tmp_path / name}: {'in UTF-16' if codec == 'utf-16' else 'estimated to be in cp1252'}"
     ]
     if codec == "cp1252":
-        found = scan(tmp_path, [TEXT, PICTURE], tmp_path / name, encoding="cp1251")
+        found = scan(tmp_path, [TEXT, PICTURE], tmp_path / name, {"encoding": "cp1251"})
         assert texts(found)["b.png"] == ("un cafй а la crиme",)
 
 

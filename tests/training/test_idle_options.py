@@ -39,7 +39,7 @@ OF_TRAINER = {
 GPT = """context positions layers width heads pattern mlp mlp_ratio norm tied bias qk_norm qk_ratio attention_ratio
     slot_weights"""
 SEQUENCES = """path layouts tokenizers tokenizer manifest val_split augment pedal vocabulary size rate channels colours
-    encoding separator sources max_mb cache init_from"""
+    encoding separator captions sources max_mb cache init_from"""
 SHAPES = {
     "gpt": GPT, "classify": f"{GPT} auxiliary",
     "codec": "net factor width blocks quantizer codes code_width levels likelihood",

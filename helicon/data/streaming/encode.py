@@ -10,6 +10,7 @@ from pathlib import Path
 from time import sleep
 
 from helicon.data.build import encode_layout
+from helicon.data.captions import with_caption_files
 from helicon.data.entries import DataError, Entry, FolderScan
 from helicon.data.files import scan_shard
 from helicon.data.reading import Reader
@@ -110,12 +111,13 @@ def scan_shards(
     Raises:
         StreamError: a shard cannot be opened.
     """
-    scans = [FolderScan([]) for _ in layouts]
+    scans = [FolderScan(entries=[]) for _ in layouts]
     for shard in shards:
         path = _opened(shard, files, pause)
         for layout, result in zip(layouts, scans):
-            scanned = FolderScan([])
-            scan_shard(path, Path(shard.name), modalities_of(layout, source.examples), scanned)
+            scanned = FolderScan(entries=[])
+            in_files = [modality for modality in modalities_of(layout, source.examples) if modality.in_files]
+            scan_shard(path, Path(shard.name), with_caption_files(in_files), scanned)
             for name, reason in scanned.skipped.items():
                 result.skip(shard.name + name.removeprefix(printable(path)), reason)
             result.entries += scanned.entries

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from helicon.data.parts import Part, prepare_part
@@ -44,7 +45,7 @@ def prepare_parts(data: SequenceData | RawData, part: str | None, on: str | None
 def _spread(source: DataSource, pretrained: Mapping[str, Tokenizer], parts: str | None) -> None:
     """Make all parts on a Ray cluster: that of RAY_ADDRESS, or one on this machine."""
     try:
-        import ray
+        ray: Any = import_module("ray")  # not by `import`, as types are checked without it, too
     except ImportError:
         raise TrainingError('--on ray: Ray is not installed; pip install "helicon-gpt[ray]"') from None
     started = not ray.is_initialized()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import sys
 
 import pytest
@@ -42,11 +41,7 @@ def test_what_parts_cannot_be_made_of_is_one_line(texts, capsys, monkeypatch):
     ):
         assert main([*texts, *words]) != 0
         assert capsys.readouterr().err.splitlines()[-1] == f"helicon: {message}"
-    real = builtins.__import__
-    monkeypatch.delitem(sys.modules, "ray", raising=False)
-    monkeypatch.setattr(
-        builtins, "__import__", lambda name, *rest: real("no such module" if name == "ray" else name, *rest)
-    )
+    monkeypatch.setitem(sys.modules, "ray", None)
     assert main([*texts, "--on=ray"]) != 0
     assert capsys.readouterr().err.splitlines()[-1].endswith('not installed; pip install "helicon-gpt[ray]"')
 
